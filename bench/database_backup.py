@@ -3,7 +3,7 @@
     python -m bench.database_backup                    # 256 MB, three deploys each
     python -m bench.database_backup --megabytes=2048
 
-The same database is backed up by each method in turn; a fiftieth of it changes before each deploy, and half of it compresses.
+The same database is backed up by each method in turn. A fiftieth changes before each deploy; half of it compresses.
 Root, Debian 12; see docs/lab.md.
 """
 
@@ -64,7 +64,8 @@ systemctl start postgresql@15-bench
 # Eight bytes of a kilobyte are the key; half of the rest is random.
 FILL = """create database bench;
 \\connect bench
-create table pages as select i, (select string_agg(md5(random()::text || i), '') from generate_series(1, 15)) as text,
+create table pages as select i,
+    (select string_agg(md5(random()::text || n || i), '') from generate_series(1, 15) n) as text,
     repeat('slipway ', 60) as more from generate_series(1, {rows}) i;
 alter table pages alter more set storage plain;
 alter table pages add primary key (i);

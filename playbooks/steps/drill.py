@@ -163,7 +163,7 @@ def drill_checks(
     answer = remote.run(
         "drill_checks",
         values={"state": settings.state, "limit": str(max(1, round(settings.timeouts.command / 3)))},
-        payload=as_payload(_database_lines(databases, secrets)),
+        payload=as_payload(_database_lines(settings, databases, secrets)),
         timeout=settings.timeouts.command,
     )
     answer.one("asked", 0)

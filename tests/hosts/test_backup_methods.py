@@ -103,12 +103,12 @@ def shop(app: App, on: On, request: pytest.FixtureRequest) -> Iterator[tuple[App
     token.touch(mode=0o600)
     token.write_text("very-token-secret\n")
     secrets = {**app.settings["secrets"], "cloud": {"file": str(token)}}
+    kind.sql(on, "alter system reset all")
+    kind.sql(on, "select pg_reload_conf()")
     if kind.method == "pgbackrest":
         # A test before this one may have lost WAL.
         pgbackrest = f"cd /; runuser -u postgres -- pgbackrest --stanza={STANZA}"
         on("db1").run(f"{pgbackrest} info | grep -q ' backup: ' && {pgbackrest} backup")
-    kind.sql(on, "alter system reset all")
-    kind.sql(on, "select pg_reload_conf()")
     app.write(hosts="app1", secrets=secrets, backup={"keep": {"within": "7d"}})
     ask(app, kind, 500)
     provisioned = invoke("provision", app.env)
@@ -231,17 +231,20 @@ def test_a_restore_point_that_is_no_backup_is_told(shop: tuple[App, Kind], on: O
 def test_a_cluster_goes_back_whole_or_not_at_all(shop: tuple[App, Kind], on: On) -> None:
     """A neighbour's data that goes back unasked, a server that stays down, or a restore that dies with a laptop."""
     app, kind = shop
+    app.build("1.1.0")
+    assert app.deploy("1.1.0").status == 0
     first = entry(app)
     # Of the WAL between base backup and this point, some will be lost.
     lost = kind.sql(on, "select pg_walfile_name(pg_switch_wal())", app.name)
     kind.sql(on, "create table later (i int); select pg_switch_wal()", app.name)
-    app.build("1.1.0")
-    assert app.deploy("1.1.0").status == 0
+    app.build("1.2.0")
+    assert app.deploy("1.2.0").status == 0
     second = entry(app)
     assert (second["label"], second["method"]) == (first["label"], "pgbackrest"), "a deploy waits for no base backup"
     assert second["wal"] > lost
     back_up(app)
-    assert entry(app)["label"].startswith(f"{first['label']}_"), "an incremental one"
+    assert entry(app)["label"].endswith("I"), "an incremental one"
+    assert entry(app)["label"] > first["label"]
     kind.sql(on, "delete from items where id > 3", app.name)
 
     kind.sql(on, "create database neighbour")
@@ -251,13 +254,15 @@ def test_a_cluster_goes_back_whole_or_not_at_all(shop: tuple[App, Kind], on: On)
     assert invoke("rollback", app.env, "--overrule=why").status == 2
 
     # A file that is there, and is damaged: that shows when the server is down already.
-    on("db1").check_output(f"truncate --size=100 $(find /var/lib/pgbackrest/archive -name '{lost}-*')")
+    damage = "cp -p $file /run/whole && truncate --size=100 $file"
+    on("db1").check_output(f"file=$(find /var/lib/pgbackrest/archive -name '{lost}-*'); {damage}")
     undone = go_back(app, second["id"], "--overrule=the neighbour knows")
     assert undone.status == 1
     assert "what was there before is back" in undone.err, undone.err
     assert rows(on, kind, app) == 3
     assert kind.sql(on, "select count(*) from pg_database where datname = 'neighbour'") == "1"
 
+    on("db1").check_output(f"cp -p /run/whole $(find /var/lib/pgbackrest/archive -name '{lost}-*')")
     # The host finishes what was begun, also if its unit is killed, and the controller.
     slow = f"/etc/systemd/system/postgresql@15-{STANZA}.service.d"
     on("db1").run(
@@ -265,11 +270,8 @@ def test_a_cluster_goes_back_whole_or_not_at_all(shop: tuple[App, Kind], on: On)
     )
     unit = f"slipway-restore-{app.name}.service"
     process = app.start("rollback", f"--to={first['id']}", "--with-database", "--overrule=the neighbour knows")
-    wait_until(
-        lambda: (
-            on("db1").run(f"pgrep -f 'sleep 4'; systemctl is-active {unit} | grep activating").stdout.count("\n") > 1
-        )
-    )
+    both = f"systemctl show --property=ActiveState --value {unit} postgresql@15-{STANZA}"
+    wait_until(lambda: on("db1").run(both).stdout.split() == ["activating", "activating"])
     process.kill()
     process.communicate()
     on("db1").check_output(f"systemctl kill --signal=KILL {unit}")
@@ -282,5 +284,5 @@ def test_a_cluster_goes_back_whole_or_not_at_all(shop: tuple[App, Kind], on: On)
             or not on("db1").file(f"/etc/systemd/system/multi-user.target.wants/{unit}").exists
         )
     )
-    assert rows(on, kind, app) == 500
+    assert rows(on, kind, app) == 500, on("db1").run(f"tail -n 5 {app.state}/restoring/*").stdout
     assert kind.sql(on, "select count(*) from pg_database where datname = 'neighbour'") == "0", "it went back, too"

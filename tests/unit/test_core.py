@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from playbooks.adapters.secrets.sources import Secrets
+from playbooks.backups.making import require_secrets
 from playbooks.core.errors import ConfigError, UsageError
 from playbooks.core.invisible import visible
 from playbooks.core.names import stamp
@@ -349,6 +350,8 @@ def test_a_rollback_that_makes_no_sense_reaches_no_host(tmp_path: Path) -> None:
         validate_request(env, RollbackRequest(with_database=True))
     with pytest.raises(UsageError, match="--batch=x"):
         validate_request(env, RollbackRequest(batch="x"))
+    with pytest.raises(UsageError, match="goes with --with-database only"):
+        validate_request(env, RollbackRequest(overrule="they know"))
     databases = [{"name": "shop", "via": "web1"}]
     env = environment(tmp_path, services=[UNIT], databases=databases, backup={"enabled": False})
     with pytest.raises(UsageError, match="backups are off"):
@@ -371,6 +374,46 @@ def test_a_deploy_rehearses_only_what_it_asks_for(tmp_path: Path) -> None:
     shop = {"name": "shop", "via": "web1", "owner": "shop", "owner_password": "db", "migrations": asks}
     with pytest.raises(ConfigError, match="by_deploy needs required: true"):
         environment(tmp_path, services=[UNIT], databases=[shop], secrets={"db": {"env": "DB"}})
+
+
+COMMANDS = {"create": "c", "list": "l", "restore": "r", "delete": "d"}
+
+
+@pytest.mark.parametrize(
+    ("database", "said"),
+    [
+        ({"host": "db.example", "backup": {"method": "pgbackrest", "stanza": "main"}}, "on the server's own host"),
+        ({"backup": {"method": "pgbackrest"}}, "stanza"),
+        ({"backup": {"method": "pgbackrest", "stanza": "--delta"}}, "stanza"),
+        ({"backup": {"method": "barman"}}, "method"),
+        ({"backup": {"method": "command", **{kind: COMMANDS[kind] for kind in ("create", "list")}}}, "restore"),
+        ({"backup": {"method": "dump", "stanza": "main"}}, "stanza"),
+        (
+            {
+                "backup": {"method": "command", **COMMANDS},
+                "owner": "shop",
+                "owner_password": "db",
+                "migrations": {"folder": "db", "rehearsal": {"required": True}},
+            },
+            "rehearsal.required needs backup.method dump",
+        ),
+    ],
+)
+def test_a_way_to_back_up_that_cannot_work_is_refused(tmp_path: Path, database: dict[str, Any], said: str) -> None:
+    """The first deploy at night would tell of it, or a rehearsal that has nothing to rehearse on."""
+    databases = [{"name": "shop", "via": "web1", **database}]
+    with pytest.raises(ConfigError, match=said):
+        environment(tmp_path, services=[UNIT], databases=databases, secrets={"db": {"env": "DB"}})
+
+
+def test_a_secret_of_a_command_is_fetched_before_a_host_is_reached(tmp_path: Path) -> None:
+    """A missing token would show when the snapshot is made, on every host but this machine's."""
+    way = {"method": "command", **COMMANDS, "secrets": {"TOKEN": "cloud"}}
+    databases = [{"name": "shop", "via": "web1", "backup": way}]
+    secrets = {"restic_password": {"env": "HOME"}, "cloud": {"env": "NOT_THERE"}}
+    env = environment(tmp_path, services=[UNIT], databases=databases, secrets=secrets)
+    with pytest.raises(ConfigError, match="cloud"):
+        require_secrets(env)
 
 
 def test_a_backup_whose_release_is_not_as_it_was_deployed_is_no_way_back() -> None:

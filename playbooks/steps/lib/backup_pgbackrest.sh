@@ -85,12 +85,17 @@ pgbackrest_choose() {
     ' "$scratch/info.json"
 }
 
+# pgbackrest_archive_of LABEL: set archive_id to the part of the archive that has the WAL of a base backup.
+pgbackrest_archive_of() {
+    archive_id=$(jq -r --arg base "$1" '([.backup[] | select(.label == $base)][0].database.id) as $db |
+        [.archive[] | select(.database.id == $db)][0].id | strings' "$scratch/info.json")
+    case $archive_id in '' | *[!0-9.-]*) said="stanza $stanza has no archive of WAL" && return 1 ;; esac
+}
+
 # pgbackrest_unbroken LABEL WAL BYTES: whether all WAL from the beginning of a base backup up to this file of it, of which each has
 # BYTES, is in the archive; else sets said. Of a number that is there on any timeline recovery finds the one it needs.
 pgbackrest_unbroken() {
-    archive_id=$(jq -r --arg base "$1" '([.backup[] | select(.label == $base)][0].database.id) as $db |
-        [.archive[] | select(.database.id == $db)][0].id | strings' "$scratch/info.json")
-    case $archive_id in '' | *[!0-9.-]*) said="stanza $stanza has no archive of WAL"; return 1 ;; esac
+    pgbackrest_archive_of "$1" || return 1
     pgbackrest_run --recurse --filter='/[0-9A-F]{24}-' repo-ls "archive/$stanza/$archive_id" >"$scratch/wal.list" 2>&1 || {
         said="cannot list the WAL of stanza $stanza: $(pgbackrest_said "$scratch/wal.list")"
         return 1
@@ -107,31 +112,24 @@ pgbackrest_unbroken() {
     return 1
 }
 
-# pgbackrest_archived WAL SECONDS: whether a file of WAL comes into the archive in that time. The archive itself is asked: what
-# archive_command tells the server may be wrong.
+# pgbackrest_archived LABEL WAL SECONDS: whether a file of WAL comes into the archive in that time, beside a base backup. The archive
+# itself is asked: what archive_command tells the server may be wrong.
 pgbackrest_archived() {
-    archived_place=$(mktemp -d /run/slipway-wal.XXXXXX)
-    chown postgres: "$archived_place"
-    archived_end=$(($(date +%s) + $2))
-    archived=no
+    pgbackrest_archive_of "$1" || return 1
+    archived_end=$(($(date +%s) + $3))
     while :; do
-        if pgbackrest_run --no-archive-async archive-get "$1" "$archived_place/wal" >"$scratch/get" 2>&1; then
-            archived=yes
-            break
-        fi
+        pgbackrest_run --filter="^$2-" repo-ls "archive/$stanza/$archive_id/$(printf '%s' "$2" | cut -c1-16)" >"$scratch/get" 2>&1 || :
+        ! grep -q "^$2-" "$scratch/get" || return 0
         [ "$(date +%s)" -lt "$archived_end" ] || break
         sleep 0.2
     done
-    rm -rf "$archived_place"
-    [ "$archived" = yes ] && return
-    # 1: it is not there. Anything else is an error.
     said=$(pgbackrest_said "$scratch/get")
     archived_by=$(sql postgres --field-separator=' ' <<'SQL'
 select failed_count, 'times, the last time for', coalesce(last_failed_wal, 'none') from pg_stat_archiver
     where last_failed_time > coalesce(last_archived_time, '-infinity')
 SQL
     ) || archived_by=
-    said="its WAL ($1) did not come into the archive of stanza $stanza within $2 s${said:+ ($said)}${archived_by:+; archive_command failed $archived_by}; see archive_command, and: pgbackrest --stanza=$stanza check"
+    said="its WAL ($2) did not come into the archive of stanza $stanza within $3 s${said:+ ($said)}${archived_by:+; archive_command failed $archived_by}; see archive_command, and: pgbackrest --stanza=$stanza check"
     return 1
 }
 
@@ -166,7 +164,7 @@ pgbackrest_create() {
         label=$(pgbackrest_choose "$lsn")
         [ -n "$label" ] || fail pgbackrest "stanza $stanza has no base backup from which restore point $point can be reached; run: invoke backup --env=…"
         printf '%s' 'select pg_switch_wal()' | sql postgres >/dev/null || :
-        pgbackrest_archived "$wal" "$archive_timeout" || fail archiving "restore point $point of database $name is no backup: $said"
+        pgbackrest_archived "$label" "$wal" "$archive_timeout" || fail archiving "restore point $point of database $name is no backup: $said"
         pgbackrest_unbroken "$label" "$wal" "$segment" ||
             fail archiving "restore point $point of database $name cannot be reached, so it is no backup: $said; a new base backup begins anew: invoke backup --env=…"
         printf '%s' "select json_agg(datname order by datname) from pg_database where not datistemplate and datname <> 'postgres'" |
