@@ -83,6 +83,8 @@ def _secrets_of_backups(env: Environment) -> Iterator[str]:
             yield database.password
         if isinstance(database.backup, CommandSettings):
             yield from database.backup.secrets.values()
+        if database.reader:
+            yield database.reader[1]
 
 
 def back_up_jobs(

@@ -108,6 +108,12 @@ class Database(Model):
             pair = (self.owner, self.owner_password)
         return (pair[0], pair[1]) if pair[0] and pair[1] else None
 
+    @property
+    def reader(self) -> tuple[str, str] | None:
+        """The database user that counts what a dump has, and the name of the secret that holds its password."""
+        known = self.owner and self.owner_password and isinstance(self.backup, DumpSettings)
+        return (self.owner or "", self.owner_password or "") if known else None
+
     @model_validator(mode="after")
     def _is_no_drills(self) -> Self:
         if self.name.startswith(SCRATCH_DATABASE):

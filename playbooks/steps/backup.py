@@ -234,9 +234,18 @@ def database_lines(settings: Settings, database: Database, secrets: Mapping[str,
     server = (database.host or "", str(database.port), database.user, password)
     return [
         *method_lines(settings, database, secrets),
+        # Before the line that begins the backup.
+        *([owner_line(database, secrets, database.reader)] if database.reader else []),
         as_line("database", database.name, *server, str(database.min_tables), database.served_by or ""),
         *(as_line("check", database.name, check) for check in database.checks),
     ]
+
+
+def owner_line(database: Database, secrets: Mapping[str, str], reader: tuple[str, str]) -> str:
+    """Build the payload line with the connection of the user that counts a database's rows, and its secret's name."""
+    # The local socket knows users of the system, and this one is the database's.
+    server = (database.host or "127.0.0.1", str(database.port))
+    return as_line("owner", database.name, *server, reader[0], secrets[reader[1]], database.served_by or "")
 
 
 def as_line(*fields: str) -> str:

@@ -113,6 +113,10 @@ payload_line() {
             back_up_database
             ;;
         method | option | variable) method_line "$@" ;;
+        owner)
+            shift
+            owner_line "$@"
+            ;;
         check) ;;
         *) fail usage "unknown line '$1'" ;;
     esac

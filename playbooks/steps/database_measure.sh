@@ -13,6 +13,7 @@ database_limit=600
 # include postgres.sh
 # include owner_sql.sh
 # include programs.sh
+# include contents.sh
 
 refuse_programs "$user"
 need psql systemd-run
@@ -76,23 +77,11 @@ with own as (
 )
 select 'schema', pg_catalog.regexp_replace(line, '[[:cntrl:][:space:]]+', ' ', 'g') from parts order by line collate "C";
 SQL
-    # Rows are read without a function that others made: not as JSON, for which types may have one, and no table with a policy
-    # that counts for this user. Columns are in the order of their names, which are a part of the sum.
     [ "$data" != writes ] || cat <<SQL
 select 'wrote', $(plain "pg_catalog.format('%I.%I', schemaname, relname)"), n_tup_ins + n_tup_upd + n_tup_del from pg_catalog.pg_stat_all_tables
     where schemaname !~ '^pg_' and schemaname not in ('information_schema', 'slipway') order by 2 limit 2000;
 SQL
-    [ "$data" != yes ] || cat <<SQL
-select pg_catalog.format('select ''table'', %L, count(*), coalesce(sum(pg_catalog.hashtextextended(%L || row(%s)::pg_catalog.text, 0)), 0), pg_catalog.pg_total_relation_size(%s) from %I.%I t',
-    $(plain "pg_catalog.format('%I.%I', n.nspname, c.relname)"), a.names, a.columns, c.oid, n.nspname, c.relname)
-    from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace cross join lateral (
-        select coalesce(pg_catalog.string_agg(attname::pg_catalog.text, ' ' order by attname), '') as names,
-            coalesce(pg_catalog.string_agg(pg_catalog.format('t.%I', attname), ', ' order by attname), '') as columns
-        from pg_catalog.pg_attribute where attrelid = c.oid and attnum > 0 and not attisdropped) a
-    where c.relkind in ('r', 'm') and n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'slipway')
-    and not pg_catalog.row_security_active(c.oid)
-    order by 1 limit 2000 \\gexec
-SQL
+    [ "$data" != yes ] || table_sums "'r', 'm'"
     echo 'commit;'
 } >"$scratch/script"
 asked=0

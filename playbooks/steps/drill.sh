@@ -50,6 +50,10 @@ payload_line() {
             ;;
         check) printf '%s\n' "$3" >>"$scratch/checks.$2" ;;
         method | option | variable) method_line "$@" ;;
+        owner)
+            shift
+            owner_line "$@"
+            ;;
     esac
 }
 read_payload

@@ -32,6 +32,10 @@ payload_line() {
             ;;
         check) printf '%s\n' "$3" >>"$scratch/checks" ;;
         method | option | variable) method_line "$@" ;;
+        owner)
+            shift
+            owner_line "$@"
+            ;;
     esac
 }
 read_payload
@@ -39,10 +43,10 @@ read_payload
 root=$scratch/root
 databases=$state/backup.d/databases
 run_restic "$scratch/answer" restore "$snapshot" --target "$root" --include "$databases/$name.dump" --include "$databases/$name.json" \
-    --include "$state/backup.d/manifest"
+    --include "$databases/$name.contents" --include "$state/backup.d/manifest"
 manifest=$state/backups/$id.manifest
 [ -f "$manifest" ] || manifest=$root$state/backup.d/manifest
-for place_in in "$databases/$name.json" "$databases/$name.dump" "$state/backup.d/manifest"; do
+for place_in in "$databases/$name.json" "$databases/$name.dump" "$databases/$name.contents" "$state/backup.d/manifest"; do
     ! has_link "$place_in" || fail damaged "backup $id has a link in the place of $place_in, $why"
     if [ -e "$root$place_in" ] && [ "$place_in" != "$state/backup.d/manifest" ]; then
         expected=$(awk -v file=".$place_in" 'substr($0, 67) == file { print substr($0, 1, 64) }' "$manifest")

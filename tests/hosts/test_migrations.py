@@ -490,6 +490,46 @@ def rehearsed(database: Database, specs: dict[str, HostSpec]) -> Database:
     return database
 
 
+def test_what_is_restored_holds_what_was_backed_up(rehearsed: Database) -> None:
+    """A dump that lacks rows loads without an error, and checks may still pass; and a busy database is no fault."""
+    app, host = rehearsed.app, rehearsed.host
+    busy = f"slipway-test-{app.name}-busy"
+    insert = "insert into items select max(id) + 1, 'more' from items"
+    ask = f"runuser -u postgres -- psql -Xq {app.name} -c"
+    host.check_output(
+        f'systemd-run --quiet --collect --unit={busy} sh -c \'while {ask} "$1"; do :; done\' sh "{insert}"'
+    )
+    try:
+        assert invoke("backup", app.env).status == 0
+    finally:
+        host.check_output(f"systemctl stop {busy}")
+    whole = invoke("verify-backups", app.env)
+    assert whole.status == 0, whole.out
+    place = f"{app.state}/backup.d"
+    script = f"""
+    cd {app.state}/backups; last=$(ls *.json | tail -n 1); id=${{last%.json}}
+    export RESTIC_REPOSITORY=/var/backups/slipway/{app.name}
+    RESTIC_PASSWORD=$(cat /dev/stdin); export RESTIC_PASSWORD
+    restic --no-cache restore "$(jq -r .snapshot $last)" --target / --include {place}/databases
+    awk -F '\t' -v OFS='\t' '{{ $2 += 1; print }}' {place}/databases/{app.name}.contents >{place}/c
+    mv {place}/c {place}/databases/{app.name}.contents
+    (cd / && find .{place}/databases -type f -exec sha256sum {{}} +) >$id.manifest
+    snapshot=$(restic --no-cache backup --json {place} | jq -r 'select(.snapshot_id).snapshot_id')
+    jq -c --arg s $snapshot '.snapshot = $s' $last >new && mv new $last
+    rm -rf {place}; echo $id
+    """
+    password = Path(app.settings["secrets"]["restic_password"]["file"]).read_text().strip()
+    done = host.run("printf %s %s | sh -ec %s", "%s", password, script)
+    assert done.rc == 0, done.stderr
+    failed = invoke("verify-backups", app.env)
+    assert failed.status == 1, failed.out
+    assert "table public.items of the restored" in failed.out, failed.out
+    assert "rows, and had" in failed.out
+    back = invoke("rollback", app.env, f"--to={done.stdout.split()[-1]}", "--with-database")
+    assert back.status == 1, back.err
+    assert "is not good enough to go back to: table public.items of the restored" in back.err
+
+
 def test_a_rehearsal_proves_that_the_running_release_works_on_the_new_schema(rehearsed: Database) -> None:
     """The first host that switches has the others on a schema that nobody tried them with."""
     app = rehearsed.app

@@ -1,13 +1,18 @@
 # shellcheck shell=sh disable=SC2034,SC2154
 # slipway_databases[].backup.method: dump. pg_dump's file is in restic's snapshot. See backup_methods.sh.
 
-# dump_create PLACE: the dump becomes PLACE.dump.
+# include owner_sql.sh
+# include contents.sh
+
+# dump_create PLACE: the dump becomes PLACE.dump, and what the tables hold in it PLACE.contents.
 dump_create() {
     need pg_dump pg_restore
     dump=$1.dump
     # Not compressed here: restic compresses better, and stores data that has not changed since the last dump only once.
     dumped=0
-    pg pg_dump --format=custom --compress=0 --dbname="$name" >"$dump" 2>"$scratch/err" || dumped=$?
+    begin_contents
+    pg pg_dump --format=custom --compress=0 --dbname="$name" ${dump_snapshot:+"--snapshot=$dump_snapshot"} >"$dump" 2>"$scratch/err" || dumped=$?
+    end_contents "$1.contents"
     if [ "$dumped" -ne 0 ]; then
         ! lacks_room "$state" || fail no-space "$said (while dumping database $name)"
         explain_postgres "$scratch/err" "$dumped"
@@ -55,7 +60,10 @@ dump_drill() {
         emit problem "the dump of database $name cannot be loaded: $said"
         return
     fi
-    judge_database "$fresh" "$3" "$4" >"$scratch/wrong"
+    {
+        judge_database "$fresh" "$3" "$4"
+        judge_contents "$fresh" "$1.contents"
+    } >"$scratch/wrong"
     while IFS= read -r sentence; do emit problem "$sentence"; done <"$scratch/wrong"
     emit loaded "$name"
 }
@@ -102,7 +110,10 @@ dump_restore() {
     loaded=0
     load_into "$dump_fresh" "$1.dump" || loaded=$?
     [ "$loaded" -eq 0 ] || dump_broken "cannot load the dump of $name" "$loaded"
-    judge_database "$dump_fresh" "$3" "$4" >"$scratch/wrong"
+    {
+        judge_database "$dump_fresh" "$3" "$4"
+        judge_contents "$dump_fresh" "$1.contents"
+    } >"$scratch/wrong"
     [ ! -s "$scratch/wrong" ] || fail damaged "backup $2 is not good enough to go back to: $(tr '\n' ';' <"$scratch/wrong")"
     kept=
     if [ "$exists" = 1 ]; then
