@@ -29,7 +29,7 @@ echo "whole $([ "$release" = - ] || damaged)"
 if [ -s "$state/lock" ] && flock --nonblock "$state/lock" true; then echo "interrupted yes"; fi
 flock --nonblock "$state/lock" true 2>/dev/null || [ ! -e "$state/lock" ] || echo "left lock is held"
 for path in "$state/guard" "$state/guard.new" "$home"/releases/.incoming* "$state/backup.d" "$state"/retention.* \
-    "$state"/drill/work "$state"/drill/root "$home/.current.new" /run/slipway/switch.*; do
+    "$state/slipway-drill-$app"/* "$home/.current.new" /run/slipway/switch.*; do
     [ ! -e "$path" ] || echo "left $path"
 done
 # Without --all: systemd remembers a guard whose files are gone until its next daemon-reload, and does nothing with it.

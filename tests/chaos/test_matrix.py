@@ -16,9 +16,10 @@ pytestmark = pytest.mark.load_sensitive("breaks things at a given operation whil
 HOSTS = Chosen((), (), every=20), 12
 TRAFFIC = Chosen((), (), operations=("traffic",), every=60), 2
 HOSTILE = Chosen((), (), every=48, first=5), 5
+DATABASES = Chosen((), (), every=64, first=7), 5
 
 
-SHORT = {"hosts": HOSTS, "traffic": TRAFFIC, "hostile": HOSTILE}
+SHORT = {"hosts": HOSTS, "traffic": TRAFFIC, "hostile": HOSTILE, "databases": DATABASES}
 
 
 @pytest.mark.parametrize(("scenario", "short"), SHORT.items(), ids=SHORT)
