@@ -64,9 +64,8 @@ class Database(Model):
         "first column is true.",
     )
     min_tables: Count = Field(1, description="The drill fails if the restored dump has fewer tables.")
-    backup: DatabaseBackup = Field(
-        DumpSettings(method="dump"),
-        description="How it is backed up and restored: its `method` is dump, pgbackrest or command. Default: dump.",
+    backup: DatabaseBackup = section(
+        "How it is backed up and restored: its `method` is dump, pgbackrest or command.", method="dump"
     )
     migrations: Migrations | None = Field(None, description="How releases change it. Default: not at all.")
 

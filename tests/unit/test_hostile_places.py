@@ -427,7 +427,7 @@ def test_a_databases_host_is_provisioned_only_where_root_alone_can_put_a_link(tm
     victim.mkdir(mode=0o755)
     (theirs / "backups").symlink_to(victim)
     os.chown(theirs, NOBODY, NOBODY)
-    values = {"state": str(tmp_path / "state"), "repository": str(theirs / "backups"), "user": "root"}
+    values = {"state": str(tmp_path / "state"), "repository": str(theirs / "backups"), "user": "root", "stanzas": ""}
     text = scripts.load("provision_database").given(values).reading().decode()
     done = subprocess.run(["sh", "-c", text], input="", capture_output=True, text=True, timeout=20, check=False)
     assert done.stdout.startswith("error\tnot-roots\t"), done.stdout + done.stderr
