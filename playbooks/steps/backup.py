@@ -206,6 +206,22 @@ def repository(settings: Settings, host: str) -> str:
     return settings.backup.repository.replace("{app}", settings.app).replace("{host}", host)
 
 
+def backup_values(settings: Settings, record: Mapping[str, Any]) -> dict[str, str]:
+    """Build the values by which a step finds a host's backup.
+
+    Args:
+        settings: the host's settings.
+        record: the backup's record.
+    """
+    return {
+        "state": settings.state,
+        "user": settings.run_user,
+        "id": str(record["id"]),
+        "snapshot": str(record["snapshot"]),
+        "repository": str(record["repository"]),
+    }
+
+
 def secret_lines(settings: Settings, secrets: Mapping[str, str]) -> list[str]:
     """Build the payload lines with restic's password and the repository's credentials."""
     named = {"RESTIC_PASSWORD": settings.backup.password, **settings.backup.environment}

@@ -8,23 +8,8 @@
 # that somebody inserts, changes or removes. What is Slipway's own is left out.
 database_limit=600
 
-# include output.sh
-# include payload.sh
-# include postgres.sh
-# include owner_sql.sh
-# include programs.sh
+# include owner_question.sh
 # include contents.sh
-
-refuse_programs "$user"
-need psql systemd-run
-scratch=$(private_folder)
-trap 'rm -rf "$scratch"' EXIT
-payload_line() {
-    [ "$1" = database ] || fail usage "unknown line '$1'"
-    shift
-    use_owner "$@"
-}
-read_lines payload_line question
 
 # Names are written with their schemas, because search_path is empty.
 {

@@ -15,7 +15,7 @@ from playbooks.fleet.remote_shell import Note
 from playbooks.fleet.script import MAX_RECORDS, StepResult
 from playbooks.settings import Settings
 from playbooks.settings.backup import SCRATCH_DATABASE, Database
-from playbooks.steps.backup import as_line, as_payload, database_lines, secret_lines, with_hint
+from playbooks.steps.backup import as_line, as_payload, backup_values, database_lines, secret_lines, with_hint
 
 Record = Mapping[str, Any]
 
@@ -74,11 +74,7 @@ def drill(
     values = {
         "app": settings.app,
         "home": settings.home,
-        "state": settings.state,
-        "user": settings.run_user,
-        "id": str(record["id"]),
-        "snapshot": str(record["snapshot"]),
-        "repository": str(record["repository"]),
+        **backup_values(settings, record),
         "folder": _folder(settings),
         "bytes": str(record.get("bytes", 0)),
         # The step must end before the controller stops waiting.

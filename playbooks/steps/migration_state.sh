@@ -9,22 +9,7 @@
 
 database_limit=60
 
-# include output.sh
-# include payload.sh
-# include postgres.sh
-# include owner_sql.sh
-# include programs.sh
-
-refuse_programs "$user"
-need psql systemd-run
-scratch=$(private_folder)
-trap 'rm -rf "$scratch"' EXIT
-payload_line() {
-    [ "$1" = database ] || fail usage "unknown line '$1'"
-    shift
-    use_owner "$@"
-}
-read_lines payload_line question
+# include owner_question.sh
 
 {
     owner_head

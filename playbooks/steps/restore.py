@@ -8,7 +8,7 @@ from typing import Any, Literal
 from playbooks.core.errors import StepFailed
 from playbooks.fleet.remote import Remote
 from playbooks.settings import Settings
-from playbooks.steps.backup import as_payload, secret_lines, with_hint
+from playbooks.steps.backup import as_payload, backup_values, secret_lines, with_hint
 
 Record = Mapping[str, Any]
 
@@ -50,11 +50,7 @@ def _restore(
 ) -> int:
     values = {
         "home": settings.home,
-        "state": settings.state,
-        "user": settings.run_user,
-        "id": str(record["id"]),
-        "snapshot": str(record["snapshot"]),
-        "repository": str(record["repository"]),
+        **backup_values(settings, record),
         "what": what,
         "target": target,
         "bytes": str(record.get("bytes", 0)),

@@ -9,7 +9,7 @@ from playbooks.core.errors import StepFailed
 from playbooks.fleet.remote import Remote
 from playbooks.settings import Settings
 from playbooks.settings.backup import Database
-from playbooks.steps.backup import as_payload, database_lines, method_lines, secret_lines, with_hint
+from playbooks.steps.backup import as_payload, backup_values, database_lines, method_lines, secret_lines, with_hint
 
 
 def restore_database(
@@ -49,11 +49,7 @@ def restore_database(
             "restore_database",
             values={
                 "app": settings.app,
-                "state": settings.state,
-                "user": settings.run_user,
-                "id": str(record["id"]),
-                "snapshot": str(record["snapshot"]),
-                "repository": str(record["repository"]),
+                **backup_values(settings, record),
                 "stamp": stamp,
                 "before": before or "-",
                 "overruled": "yes" if overruled else "no",
