@@ -44,8 +44,9 @@ from playbooks.rollout.databases.reading import (
     migrating_hosts,
     secrets_of_migrations,
 )
-from playbooks.rollout.databases.rehearsing import NewRelease, Rehearsing
+from playbooks.rollout.databases.rehearsing import Rehearsing
 from playbooks.rollout.databases.tools import databases_with_tools
+from playbooks.rollout.databases.trying import NewRelease
 from playbooks.rollout.outcome import Outcome
 from playbooks.rollout.recording import record_alone
 from playbooks.steps.facts import Facts, version_in

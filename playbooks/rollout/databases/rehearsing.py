@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -11,22 +10,19 @@ from itertools import takewhile
 from typing import Literal
 
 from playbooks.backups.making import Record, dumped
-from playbooks.core.artifact import Release
 from playbooks.core.clock import instant, now
-from playbooks.core.errors import Locked, StepFailed, UsageError
+from playbooks.core.errors import UsageError
 from playbooks.core.names import cut, parse_time
 from playbooks.core.phases import Phase, PhaseCode
 from playbooks.environments.environment import Environment
-from playbooks.environments.lock_requests import lock_requests
-from playbooks.fleet.fleet import Fleet, open_fleet
+from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.remote import Remote
 from playbooks.migrations.certificate import Certificate, Proof, Rehearsed, failed_proofs, held, lost, over_budget
 from playbooks.migrations.sql_files import Direction, Migration, MigrationPhase
-from playbooks.releases.renderings import Renderings, for_next
 from playbooks.rollout.databases.allowing import budget_of
 from playbooks.rollout.databases.reading import DatabaseMigrations
-from playbooks.rollout.staging import stage_in_drill
+from playbooks.rollout.databases.trying import NewRelease, Trial, try_new_release, try_running_release
 from playbooks.steps import drill as drills
 from playbooks.steps.database_measure import Measure, measure
 from playbooks.steps.drill import Drilled, scratch_name
@@ -34,22 +30,6 @@ from playbooks.steps.facts import Facts, version_in
 from playbooks.steps.migrations import Migrated, MigrationJob, migrate
 
 MAKE_ONE = "make a new one: invoke backup {flag}, or with --fresh the rehearsal makes it"
-NO_RELEASE = "no backup has the release that runs"
-NO_COMMAND = "slipway_backup.drill.command does not say how a release is started"
-LOCK_SECONDS = 60.0  # to wait for another task's lock before the new release is staged
-
-
-@dataclass(frozen=True)
-class NewRelease:
-    """A release that is to be deployed.
-
-    Args:
-        release: the release.
-        renderings: its configuration, by host and slot; empty if no host says how a release is started.
-    """
-
-    release: Release
-    renderings: Mapping[str, Renderings]
 
 
 @dataclass(frozen=True)
@@ -173,7 +153,9 @@ class Rehearsing:
                 for one in pending
             }, problems
         after = {one.database.name: self._measure(one, "writes") for one in pending}
-        proofs = {"old_release": self._old_release(), "new_release": self._new_release()}
+        host = self._first_host()
+        trial = Trial(self.fleet, self.env, self.owner, host, self.facts[host]) if host else None
+        proofs = {"old_release": try_running_release(trial), "new_release": try_new_release(trial, self.new)}
         checks = {one.database.name: self._checks(one) for one in pending}
         for one in pending:
             name = one.database.name
@@ -249,16 +231,6 @@ class Rehearsing:
             went[migration.id] = done.ok[one.host]
         return None
 
-    def _old_release(self) -> tuple[Proof, str]:
-        """Start the release that runs on the migrated copy (N-1)."""
-        host = self._first_host()
-        if host is None:
-            return "not tried", NO_RELEASE
-        if not self.env.target(host).settings.backup.drill.command:
-            return "not tried", NO_COMMAND
-        release = self.facts[host].current or ""
-        return self._started(host, release, f"{release}, which runs,")
-
     def _checks(self, one: DatabaseMigrations) -> tuple[str, ...]:
         """Ask the drill's queries of the migrated copy, on which releases have run."""
 
@@ -272,50 +244,6 @@ class Rehearsing:
         """Return the version that runs."""
         host = self._first_host()
         return version_in(self.facts[host].current or "") if host else ""
-
-    def _new_release(self) -> tuple[Proof, str]:
-        """Stage the new release as a deploy does, and start it on the migrated copy."""
-        host = self._first_host()
-        if self.new is None:
-            return "not tried", "contracts bring no new release"
-        if host is None:
-            return "not tried", NO_RELEASE
-        target, release = self.env.target(host), self.new.release
-        if not target.settings.backup.drill.command:
-            return "not tried", NO_COMMAND
-        self._phase(PhaseCode.STAGING, f"staging {release.version} on {host}, for the copy alone")
-        rendered = for_next(self.new.renderings, self.facts)[host]
-        total, progress = self.env.settings.timeouts.total, self.fleet.progress
-        try:
-            # A session of its own: this one holds the lock of drills. A deploy may not stage at the same time.
-            with (
-                open_fleet([target.address], progress=progress, forks=1, total=total, acts=True) as apart,
-                apart.lock(lock_requests(self.env, [host], self.owner, wait=LOCK_SECONDS)) as held_locks,
-            ):
-                stage_in_drill(apart, self.env, host, release, rendered, self.facts[host])
-                held_locks.succeeded = True
-        except Locked as error:
-            return "not tried", f"it could not be staged: {error.message}"
-        except StepFailed as error:
-            return "failed", f"it cannot be staged: {error.message}"
-        return self._started(host, release.id, release.version)
-
-    def _started(self, host: str, release: str, called: str) -> tuple[Proof, str]:
-        """Start a release that is in the drill's root directory; returns whether it is healthy, and why not."""
-        settings = self.env.target(host).settings
-        self._phase(PhaseCode.STARTING, f"starting {called} on the migrated copy")
-
-        def start(remote: Remote) -> Drilled:
-            return drills.drill_start(remote, settings, release, self.env.settings.databases)
-
-        started = self.fleet.each("start", start, hosts=[host], finish=True)
-        if started.failed:
-            return "failed", started.failed[host].message
-        drilled = started.ok[host]
-        # A health check fails again and again: lines that differ in their times only say the same.
-        lines = {re.sub(r"[0-9]+", "0", line): " ".join(line.split()) for line in drilled.log[-12:]}
-        said = list(lines.values())[-4:]
-        return ("failed", "; ".join(said or drilled.problems)) if drilled.problems else ("passed", "")
 
     def _certificate(
         self,
