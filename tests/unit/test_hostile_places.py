@@ -432,3 +432,25 @@ def test_a_databases_host_is_provisioned_only_where_root_alone_can_put_a_link(tm
     done = subprocess.run(["sh", "-c", text], input="", capture_output=True, text=True, timeout=20, check=False)
     assert done.stdout.startswith("error\tnot-roots\t"), done.stdout + done.stderr
     assert victim.stat().st_mode & 0o777 == 0o755
+
+
+def test_a_backup_does_not_wait_for_an_owner_who_is_gone(tmp_path: Path) -> None:
+    """The owner's session ended before it had a snapshot, and what wrote to it had the backup wait for ever."""
+    programs, scratch = tmp_path / "bin", tmp_path / "scratch"
+    programs.mkdir()
+    scratch.mkdir()
+    (programs / "systemd-run").write_text("#!/bin/sh\nsleep 0.3\necho 'FATAL: no such user' >&2\nexit 2\n")
+    (programs / "systemd-run").chmod(0o755)
+    asks = """
+    PATH=$programs:$PATH us=$(printf '\\037')
+    is_known_server() { :; }
+    note() { echo "$1"; }
+    owner_line shop there 5432 me secret ''
+    begin_contents
+    echo "snapshot '$dump_snapshot'"
+    end_contents "$scratch/contents"
+    """
+    words = {"programs": str(programs), "scratch": str(scratch), "database_limit": "5", "name": "shop"}
+    done = run(asks, "at_most", "listeners", "postgres", "owner_sql", "contents", **words)
+    assert done.stdout.startswith("snapshot ''\n"), done.stdout + done.stderr
+    assert "FATAL: no such user" in done.stdout

@@ -94,6 +94,7 @@ begin_contents() {
     (
         answered=0
         ask_owner "$scratch/contents.ask" "$name" >"$scratch/contents.out" || answered=$?
+        # Also where nobody was asked.
         : >"$scratch/owner.ended"
         exit "$answered"
     ) 7>&- &

@@ -16,19 +16,26 @@ use_owner() {
 }
 
 # owner_sql FILE DATABASE SECONDS: run psql on FILE. The password is the first line of its standard input, so no command line and
-# no file has it.
+# no file has it. If FILE is a FIFO, this ends when whoever writes to it has closed it, or writes after psql has ended.
 owner_sql() {
     is_known_server || return 2
+    { printf '%s\n' "$owner_password" && cat "$1"; } | owner_psql "$2" "$3"
+}
+
+# owner_psql DATABASE SECONDS: status as psql's; $scratch/owner.ended is there then.
+owner_psql() {
+    owner_status=0
     # shellcheck disable=SC2016
-    { printf '%s\n' "$owner_password" && cat "$1"; } |
-        systemd-run --quiet --pipe --wait --collect --service-type=exec --property=DynamicUser=yes --property=RuntimeMaxSec="$3" \
-            --property=LimitFSIZE="${owner_kb}K" --property=LimitAS=1G --setenv=PATH="$PATH" \
-            --property=ProtectHome=yes --property=PrivateDevices=yes --property=CapabilityBoundingSet= --property=RestrictNamespaces=yes \
-            --property=ProtectProc=invisible --property=Nice=5 \
-            -- /bin/sh -c 'IFS= read -r PGPASSWORD && export PGPASSWORD PGCONNECT_TIMEOUT=10 PGCLIENTENCODING=UTF8 PGAPPNAME=slipway \
-                PGOPTIONS="-c slipway.direct=yes" &&
-                exec psql "$$@" --no-psqlrc --no-password --quiet --tuples-only --no-align --file=-' \
-            psql --host="$db_host" --port="$db_port" --username="$db_user" --dbname="$2"
+    systemd-run --quiet --pipe --wait --collect --service-type=exec --property=DynamicUser=yes --property=RuntimeMaxSec="$2" \
+        --property=LimitFSIZE="${owner_kb}K" --property=LimitAS=1G --setenv=PATH="$PATH" \
+        --property=ProtectHome=yes --property=PrivateDevices=yes --property=CapabilityBoundingSet= --property=RestrictNamespaces=yes \
+        --property=ProtectProc=invisible --property=Nice=5 \
+        -- /bin/sh -c 'IFS= read -r PGPASSWORD && export PGPASSWORD PGCONNECT_TIMEOUT=10 PGCLIENTENCODING=UTF8 PGAPPNAME=slipway \
+            PGOPTIONS="-c slipway.direct=yes" &&
+            exec psql "$$@" --no-psqlrc --no-password --quiet --tuples-only --no-align --file=-' \
+        psql --host="$db_host" --port="$db_port" --username="$db_user" --dbname="$1" || owner_status=$?
+    : >"$scratch/owner.ended"
+    return "$owner_status"
 }
 
 # explain_owner [STATUS]: explain why owner_sql failed, whose output is in $scratch/out: set code and said.
