@@ -454,3 +454,64 @@ def test_a_backup_does_not_wait_for_an_owner_who_is_gone(tmp_path: Path) -> None
     done = run(asks, "at_most", "listeners", "postgres", "owner_sql", "contents", **words)
     assert done.stdout.startswith("snapshot ''\n"), done.stdout + done.stderr
     assert "FATAL: no such user" in done.stdout
+
+
+PGBACKREST = ("output", "at_most", "listeners", "postgres", "escape", "last_line", "root_only", "backup_pgbackrest")
+# The rights of the server's user are nobody's here.
+SERVER = """
+    us=$(printf '\\037')
+    chown() { command chown $(printf '%s ' "$@" | sed s/postgres:/65534:65534/); }
+    need_room() { :; }
+    lacks_room() { return 1; }
+    systemctl() { :; }
+    journalctl() { :; }
+    pgbackrest_reachable() { :; }
+    as_server() { setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; }
+"""
+
+
+def test_root_writes_nothing_where_a_servers_user_has_been(tmp_path: Path) -> None:
+    """A link in a scratch cluster led root to a file of the system's, which it emptied and gave away."""
+    victim, folder = tmp_path / "shadow", tmp_path / "drill"
+    victim.write_text("root's\n")
+    folder.mkdir(mode=0o700)
+    # What restores has that user's rights, and whoever has them reaches the folder by /proc/PID/root meanwhile.
+    asks = """
+    pgbackrest_apart() {
+        case $* in *' restore') ;; *) return 1 ;; esac
+        (cd "$1" && as_server sh -c 'rm -f postgresql.conf && ln -s "$0" postgresql.conf' "$victim") || :
+    }
+    find_foreign() { foreign=; }
+    app=shop bin=$server bytes=1 stanza=s label=l point=p timeline=1 name=shop
+    pgbackrest_start_scratch "$folder" || echo ended
+    """
+    (tmp_path / "postgres").write_text("")
+    (tmp_path / "postgres").chmod(0o755)
+    words = {"victim": str(victim), "folder": str(folder), "server": str(tmp_path), "scratch": str(tmp_path)}
+    done = run(SERVER + asks, *PGBACKREST, **words)
+    assert done.stdout == "ended\n", done.stdout + done.stderr
+    assert (victim.read_text(), victim.stat().st_uid) == ("root's\n", 0)
+
+
+def test_a_server_is_no_program_that_somebody_else_can_change(tmp_path: Path) -> None:
+    """An entry in a backup names the server's programs, which run with the server's rights."""
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "postgres").write_text("")
+    (theirs / "postgres").chmod(0o755)
+    os.chown(theirs, NOBODY, NOBODY)
+    asks = 'app=shop bin=$server bytes=1; pgbackrest_start_scratch "$scratch" || echo "$said"'
+    done = run(SERVER + asks, *PGBACKREST, server=str(theirs), scratch=str(tmp_path))
+    assert "is not root's alone" in done.stdout, done.stdout + done.stderr
+
+
+def test_no_file_of_the_servers_user_keeps_root_waiting(tmp_path: Path) -> None:
+    """The server's user put a FIFO, or a line without end, in the place of what names the server's process."""
+    os.mkfifo(tmp_path / "postmaster.pid")
+    asks = """
+    timeout() { shift 2; command timeout 1 "$@"; }
+    data=$scratch name=shop
+    pgbackrest_unit || echo "$said"
+    """
+    done = run(SERVER + asks, *PGBACKREST, scratch=str(tmp_path))
+    assert "runs in no unit" in done.stdout, done.stdout + done.stderr

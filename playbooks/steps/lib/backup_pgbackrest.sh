@@ -5,6 +5,7 @@
 # include escape.sh
 # include last_line.sh
 # include restore_cluster.sh
+# include root_only.sh
 
 # pgbackrest_run ARGUMENT...: run pgBackRest for the stanza as the user of the server, as its own WAL archiving does.
 pgbackrest_run() {
@@ -51,7 +52,8 @@ END_OF_ANSWER
 # pgbackrest_unit: set unit to the systemd unit that the server runs in.
 pgbackrest_unit() {
     unit=
-    postmaster=$(head -n 1 "$data/postmaster.pid" 2>/dev/null) || postmaster=
+    # Whoever has the server's rights names the folder, and puts there what it likes: also a FIFO, or a line without end.
+    postmaster=$(cd / && timeout --kill-after=1 5 runuser -u postgres -- head -c 20 -- "$data/postmaster.pid" 2>/dev/null | tr -d '\0' | head -n 1) || postmaster=
     case $postmaster in
         '' | *[!0-9]*) ;;
         *)
@@ -246,13 +248,22 @@ pgbackrest_start_scratch() {
     pgbackrest_reachable || return 1
     need_room "$1" "$bytes" || return 1
     [ -x "$bin/postgres" ] || { said="there is no $bin/postgres on this host"; return 1; }
-    rm -rf "$scratch_cluster"
-    mkdir -p "$scratch_cluster/data" "$scratch_cluster/tablespaces"
-    # Whoever may enter the folder of its socket is the server's user, or root.
+    # The entry names it: whoever could write that makes no program of its own one of the server's.
+    find_foreign "$bin/postgres"
+    [ -z "$foreign" ] || { said="$bin/postgres is not root's alone: others can change $foreign"; return 1; }
+    # A server of another stanza, or of a drill that was ended, would go on writing there.
+    pgbackrest_drill_end "$1" "$app" || { said="$scratch_cluster cannot be removed"; return 1; }
+    mkdir "$scratch_cluster" "$scratch_cluster/data" "$scratch_cluster/tablespaces" || { said="$scratch_cluster cannot be made"; return 1; }
+    # Whoever may enter the folder of its socket is the server's user, or root. The live server's files of settings may be
+    # elsewhere, and say where to listen and what to archive: none of it counts here. All processes of the server's user can
+    # reach this folder while one of them works in it, so it is root's, and root writes nothing here after they can.
     printf 'local all all trust\n' >"$scratch_cluster/hba"
     : >"$scratch_cluster/ident"
-    chown -R postgres: "$scratch_cluster"
-    chmod 0700 "$scratch_cluster" "$scratch_cluster/data"
+    : >"$scratch_cluster/postgresql.conf"
+    chmod 0644 "$scratch_cluster/hba" "$scratch_cluster/ident" "$scratch_cluster/postgresql.conf"
+    chmod 0700 "$scratch_cluster/data" "$scratch_cluster/tablespaces"
+    chown postgres: "$scratch_cluster/data" "$scratch_cluster/tablespaces"
+    chmod 0755 "$scratch_cluster"
     inside=/var/lib/slipway/cluster
     # Tablespaces and links to other disks become folders in the scratch folder, and not what is live.
     if ! pgbackrest_apart "$scratch_cluster" "$scratch_unit-restore" --pipe --wait -- pgbackrest --stanza="$stanza" --pg1-path="$inside/data" \
@@ -262,9 +273,6 @@ pgbackrest_start_scratch() {
         ! lacks_room "$1" || :
         return 1
     fi
-    # The live server's files of settings may be elsewhere, and say where to listen and what to archive: none of it counts here.
-    : >"$scratch_cluster/postgresql.conf"
-    chown postgres: "$scratch_cluster/postgresql.conf"
     set -- "$bin/postgres" -D "$inside/data"
     for setting in config_file="$inside/postgresql.conf" hba_file="$inside/hba" ident_file="$inside/ident" listen_addresses= port=5432 \
         unix_socket_directories="/run/slipway-drill-$app" archive_mode=off archive_command= hot_standby=off ssl=off logging_collector=off \
@@ -321,7 +329,12 @@ pgbackrest_restore() {
     fi
     others=
     while IFS= read -r other; do
-        [ "$(cat "$scratch/methods/$other/stanza" 2>/dev/null)" = "$stanza" ] || others="$others${others:+, }$(printf '%s' "$other" | tr -d '[:cntrl:]' | cut -c1-63)"
+        # PostgreSQL takes every name, also one that leads out of this folder.
+        case $other in
+            */* | . | ..) other_stanza= ;;
+            *) other_stanza=$(cat "$scratch/methods/$other/stanza" 2>/dev/null) || other_stanza= ;;
+        esac
+        [ "$other_stanza" = "$stanza" ] || others="$others${others:+, }$(printf '%s' "$other" | tr -d '[:cntrl:]' | cut -c1-63)"
     done <"$scratch/cluster.names"
     [ -z "$others" ] || [ "$7" = yes ] ||
         fail cluster "pgBackRest restores the whole cluster, and in that of database $name there are others, which would go back too: $(printf '%s' "$others" | cut -c1-300); nothing was restored"
