@@ -147,6 +147,11 @@ for name in databases sqlite manifest; do
         exit 0
     }
 done
+# Nor is there a link among them, which would lead to what root reads or loads of another application.
+[ -z "$(find "$root$state/backup.d/databases" "$root$state/backup.d/sqlite" -type l -print -quit 2>/dev/null)" ] || {
+    problem "the backup has links in $state/backup.d, where Slipway puts none"
+    exit 0
+}
 compare_restored "$root" "$id" || problem "$said"
 # Remove capabilities, because the kernel does not start a program that has some where none can be given, as in drill_start.
 ! command -v setfattr >/dev/null ||
