@@ -32,9 +32,10 @@ move_to_drill() {
     # A copy: hard links would let the drilled release share files with the one that runs.
     cp -a --reflink=auto -- "$release" "$root$home/releases/" 2>"$incoming.err" ||
         fail_showing no-space 'the release cannot be copied to where it is tried' "$(cat "$incoming.err")"
-    # As in drill.sh: the kernel starts no program with capabilities where none can be given.
+    # As in drill.sh: the kernel starts no program with capabilities where none can be given. In each file's own folder: what a
+    # drilled release has left may put a link in the place of a folder on the way.
     ! command -v setfattr >/dev/null ||
-        find "$root$release" -type f -exec setfattr --no-dereference --remove=security.capability -- {} + 2>/dev/null || :
+        find "$root$release" -type f -execdir setfattr --no-dereference --remove=security.capability -- {} + 2>/dev/null || :
     chmod 0755 "$root$release"
     # A shared folder that is new with this release is in no backup. Where it cannot be made, the release finds none.
     while IFS= read -r name; do
