@@ -70,6 +70,8 @@ contents_script() {
     owner_head
     cat <<'SQL'
 set lock_timeout = '10s';
+set statement_timeout = 0;
+set idle_in_transaction_session_timeout = 0;
 begin isolation level repeatable read read only;
 select pg_catalog.pg_export_snapshot() as slipway_snapshot \gset
 \warn snapshot :slipway_snapshot
