@@ -129,7 +129,7 @@ def ways_back(env: Environment, progress: Progress) -> WaysBack:
 
         checked = fleet.each("check", one, hosts=list(facts)).all_or_raise("comparing releases")
         releases = sorted({name for found in checked.values() for name in found}, reverse=True)
-        where = {name: host for name in releases for host, found in checked.items() if name in found}
+        where = {name: [host for host, found in checked.items() if name in found] for name in releases}
         against, unknown = left_behind(fleet, env, where)
         gone = failures(fleet.unreachable)
     return WaysBack(

@@ -17,6 +17,7 @@ from playbooks.core.errors import BadAnswer, SlipwayError, StepFailed, UsageErro
 from playbooks.core.names import stamp
 from playbooks.core.requests import DeployRequest
 from playbooks.core.states import TaskStatus
+from playbooks.environments.environment import Environment
 from playbooks.environments.host_facts import interrupted
 from playbooks.fleet.address import Address
 from playbooks.fleet.failures import explain
@@ -27,6 +28,7 @@ from playbooks.fleet.script import parse
 from playbooks.fleet.session import Session
 from playbooks.restore import version_of_most
 from playbooks.resume_deploy import resume
+from playbooks.rollout.databases import contracts
 from playbooks.rollout.mover import Move
 from playbooks.rollout.outcome import Outcome
 from playbooks.rollout.planning.rollback_target import choose_releases
@@ -297,3 +299,18 @@ def test_a_secret_of_two_lines_is_no_check_of_its_own() -> None:
     with pytest.raises(SlipwayError, match="nothing was sent") as refused:
         health_call(found, units=[], release_folder="/x", secrets={"cache": "first\nsecond"})
     assert "second" not in str(refused.value)
+
+
+def test_one_host_alone_does_not_have_a_contract_applied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It said that the release that runs everywhere knew the contract, and was the one that was asked."""
+    said = {"app1": ("001_a.up.sql", "002_b.up.sql"), "app2": ("001_a.up.sql",), "app3": ("001_a.up.sql",)}
+    monkeypatch.setattr(contracts, "read_sql", lambda remote, *_: dict.fromkeys(said[remote.name], b""))
+    database = SimpleNamespace(name="shop", migrations=SimpleNamespace(folder="sql", by_tool=False))
+    env = SimpleNamespace(
+        settings=SimpleNamespace(databases=[database]), target=lambda _: SimpleNamespace(settings=database)
+    )
+    kept = contracts.kept_releases({host: running(host, NEW, OLD) for host in HOSTS})
+    assert [(one.hosts, one.use) for one in kept] == [(HOSTS, "is kept to go back to"), (HOSTS, "runs")]
+    for hosts, known in ((HOSTS, {"001"}), (HOSTS[:1], {"001", "002"})):
+        found = contracts.known_ids(fleet(dict.fromkeys(HOSTS, BASE)), cast(Environment, env), {NEW: hosts})
+        assert found == {NEW: {"shop": known}}

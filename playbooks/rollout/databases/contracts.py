@@ -12,6 +12,7 @@ from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.remote import Remote
 from playbooks.migrations.sql_files import NAME
 from playbooks.rollout.databases.reading import (
+    WITNESSES,
     DatabaseMigrations,
     databases_with_migrations,
     migrating_hosts,
@@ -30,24 +31,25 @@ class KeptRelease:
     """A release that hosts keep, and what it is kept for: running, idle or a way back."""
 
     id: str
-    host: str
+    hosts: tuple[str, ...]
     use: str
 
 
-def known_ids(fleet: Fleet, env: Environment, releases: Mapping[str, str]) -> dict[str, Known]:
-    """Read which migrations releases have.
+def known_ids(fleet: Fleet, env: Environment, releases: Mapping[str, Sequence[str]]) -> dict[str, Known]:
+    """Read which migrations releases have: those that several hosts say it has, so that no host alone adds one.
 
     Args:
         fleet: the open sessions.
         env: the environment.
-        releases: a host that has it, by release.
+        releases: the hosts that have it, at least one, by release.
 
     Raises:
         SlipwayError: a host does not answer.
     """
     by_host: dict[str, list[str]] = {}
-    for release, host in releases.items():
-        by_host.setdefault(host, []).append(release)
+    for release, hosts in releases.items():
+        for host in hosts[:WITNESSES]:
+            by_host.setdefault(host, []).append(release)
 
     def one(remote: Remote) -> dict[str, Known]:
         settings = env.target(remote.name).settings
@@ -61,7 +63,12 @@ def known_ids(fleet: Fleet, env: Environment, releases: Mapping[str, str]) -> di
         }
 
     found = fleet.each("releases", one, hosts=list(by_host)).all_or_raise("reading migrations")
-    return {release: known for each in found.values() for release, known in each.items()}
+    return {release: agreed_ids([each[release] for each in found.values() if release in each]) for release in releases}
+
+
+def agreed_ids(said: Sequence[Known]) -> Known:
+    """Return the ids that a release has, as all of these hosts say; at least one."""
+    return {name: frozenset.intersection(*(known[name] for known in said)) for name in said[0]}
 
 
 def _ids(remote: Remote, settings: Settings, release: str, folder: str) -> frozenset[str]:
@@ -74,13 +81,13 @@ def _ids(remote: Remote, settings: Settings, release: str, folder: str) -> froze
     return frozenset(match["id"] for name in names if (match := NAME.fullmatch(name)))
 
 
-def contracts_against(fleet: Fleet, env: Environment, releases: Mapping[str, str]) -> dict[str, list[str]]:
+def contracts_against(fleet: Fleet, env: Environment, releases: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     """Return the applied contracts that releases do not know, as sentences' parts; releases without any are left out.
 
     Args:
         fleet: the open sessions, those of the databases' hosts among them.
         env: the environment.
-        releases: a host that has it, by release.
+        releases: the hosts that have it, at least one, by release.
 
     Raises:
         SlipwayError: a host or a database does not answer.
@@ -119,7 +126,10 @@ def refuse_past_contracts(
     Raises:
         UsageError: a release does not know such a contract.
     """
-    there = {release: host for host, release in targets.items() if release and host in facts}
+    there: dict[str, list[str]] = {}
+    for host, release in targets.items():
+        if release and host in facts:
+            there.setdefault(release, []).append(host)
     against, unknown = left_behind(fleet, env, there)
     for release, rows in against.items():
         raise UsageError(
@@ -130,13 +140,15 @@ def refuse_past_contracts(
     return [unknown] if unknown else []
 
 
-def left_behind(fleet: Fleet, env: Environment, releases: Mapping[str, str]) -> tuple[dict[str, list[str]], str]:
+def left_behind(
+    fleet: Fleet, env: Environment, releases: Mapping[str, Sequence[str]]
+) -> tuple[dict[str, list[str]], str]:
     """Return `contracts_against` these releases; and why that is not known, if a database cannot be asked.
 
     Args:
         fleet: the open sessions.
         env: the environment.
-        releases: a host that has it, by release.
+        releases: the hosts that have it, at least one, by release.
     """
     if not databases_with_migrations(env):
         return {}, ""
@@ -156,8 +168,8 @@ def kept_releases(facts: Mapping[str, Facts]) -> list[KeptRelease]:
             if fact.releases[release].state in ("partial", "failed"):
                 continue
             use = "runs" if release == fact.current else "is idle" if fact.idle and fact.idle.release == release else ""
-            if release not in found or use:
-                found[release] = KeptRelease(release, host, use or "is kept to go back to")
+            before = found.get(release, KeptRelease(release, (), "is kept to go back to"))
+            found[release] = KeptRelease(release, (*before.hosts, host), use or before.use)
     return [found[release] for release in sorted(found)]
 
 
@@ -188,7 +200,7 @@ def refuse_early_contracts(
     if not owed:
         return []
     kept = kept_releases(facts)
-    known = known_ids(fleet, env, {one.id: one.host for one in kept})
+    known = known_ids(fleet, env, {one.id: one.hosts for one in kept})
     behind = [
         one for one in kept if any(m.id not in known[one.id][name] for name, found in owed.items() for m in found)
     ]
@@ -230,7 +242,7 @@ def contracts_for_deploy(
     ]
     if not asked or env.limit or len(facts) < len(env.targets):
         return []
-    known = known_ids(fleet, env, {one.id: one.host for one in kept_releases(facts)})
+    known = known_ids(fleet, env, {one.id: one.hosts for one in kept_releases(facts)})
     ready = []
     for one in asked:
         unknown = (
