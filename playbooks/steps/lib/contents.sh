@@ -93,13 +93,14 @@ begin_contents() {
     : >"$scratch/owner.err"
     rm -f "$scratch/owner.ended"
     exec 7<>"$scratch/contents.ask"
+    # Nor has it the lock of backups (8), which it would hold after this step.
     (
         answered=0
         ask_owner "$scratch/contents.ask" "$name" >"$scratch/contents.out" || answered=$?
         # Also where nobody was asked.
         : >"$scratch/owner.ended"
         exit "$answered"
-    ) 7>&- &
+    ) 7>&- 8>&- &
     contents_reader=$!
     contents_script >&7
     while [ -z "$dump_snapshot" ] && [ ! -e "$scratch/owner.ended" ]; do
