@@ -450,8 +450,8 @@ def test_a_backup_does_not_wait_for_an_owner_who_is_gone(tmp_path: Path) -> None
     echo "snapshot '$dump_snapshot'"
     end_contents "$scratch/contents"
     """
-    words = {"programs": str(programs), "scratch": str(scratch), "database_limit": "5", "name": "shop"}
-    done = run(asks, "at_most", "listeners", "postgres", "owner_sql", "contents", **words)
+    read = ("at_most", "listeners", "postgres", "owner_sql", "contents")
+    done = run(asks, *read, programs=str(programs), scratch=str(scratch), database_limit="5", name="shop")
     assert done.stdout.startswith("snapshot ''\n"), done.stdout + done.stderr
     assert "FATAL: no such user" in done.stdout
 
@@ -487,8 +487,8 @@ def test_root_writes_nothing_where_a_servers_user_has_been(tmp_path: Path) -> No
     """
     (tmp_path / "postgres").write_text("")
     (tmp_path / "postgres").chmod(0o755)
-    words = {"victim": str(victim), "folder": str(folder), "server": str(tmp_path), "scratch": str(tmp_path)}
-    done = run(SERVER + asks, *PGBACKREST, **words)
+    here = str(tmp_path)
+    done = run(SERVER + asks, *PGBACKREST, victim=str(victim), folder=str(folder), server=here, scratch=here)
     assert done.stdout == "ended\n", done.stdout + done.stderr
     assert (victim.read_text(), victim.stat().st_uid) == ("root's\n", 0)
 
