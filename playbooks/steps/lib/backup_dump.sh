@@ -11,7 +11,8 @@ dump_create() {
     # Not compressed here: restic compresses better, and stores data that has not changed since the last dump only once.
     dumped=0
     begin_contents
-    pg pg_dump --format=custom --compress=0 --dbname="$name" ${dump_snapshot:+"--snapshot=$dump_snapshot"} >"$dump" 2>"$scratch/err" || dumped=$?
+    # It does not get what begin_contents writes to the owner's session.
+    pg pg_dump --format=custom --compress=0 --dbname="$name" ${dump_snapshot:+"--snapshot=$dump_snapshot"} >"$dump" 2>"$scratch/err" 7>&- || dumped=$?
     end_contents "$1.contents"
     if [ "$dumped" -ne 0 ]; then
         ! lacks_room "$state" || fail no-space "$said (while dumping database $name)"

@@ -7,6 +7,9 @@
 # include restore_cluster.sh
 # include root_only.sh
 
+# The databases of a cluster, as far as a record has room: whoever may make databases could make as many as a host has records for.
+others_of_cluster="select datname from pg_database where not datistemplate and datname <> 'postgres' order by 1 limit 1000"
+
 # pgbackrest_run ARGUMENT...: run pgBackRest for the stanza as the user of the server, as its own WAL archiving does.
 pgbackrest_run() {
     cd /
@@ -169,8 +172,7 @@ pgbackrest_create() {
         pgbackrest_archived "$label" "$wal" "$archive_timeout" || fail archiving "restore point $point of database $name is no backup: $said"
         pgbackrest_unbroken "$label" "$wal" "$segment" ||
             fail archiving "restore point $point of database $name cannot be reached, so it is no backup: $said; a new base backup begins anew: invoke backup --env=…"
-        printf '%s' "select json_agg(datname order by datname) from pg_database where not datistemplate and datname <> 'postgres'" |
-            sql postgres >"$scratch/all.json" || echo '[]' >"$scratch/all.json"
+        printf '%s' "select json_agg(datname) from ($others_of_cluster) as others" | sql postgres >"$scratch/all.json" || echo '[]' >"$scratch/all.json"
         jq -c --arg stanza "$stanza" --arg point "$point" --arg lsn "$lsn" --arg wal "$wal" --argjson timeline "$timeline" --argjson segment "$segment" --arg base "$label" \
             --arg unit "$unit" --arg data "$data" --arg bin "$bin" --slurpfile all "$scratch/all.json" '
             {method: "pgbackrest", stanza: $stanza, point: $point, lsn: $lsn, wal: $wal, segment: $segment, timeline: $timeline, label: $base, unit: $unit,
@@ -319,7 +321,7 @@ pgbackrest_restore() {
     if pgbackrest_ask; then
         [ "$data" = "$target_data" ] || fail cluster "restore point $point is of the server in $target_data, and database $name is in $data now; nothing was restored"
         [ "$recovering" = f ] || fail replica "the server of database $name is a replica; let via name the primary's host; nothing was restored"
-        printf '%s' "select datname from pg_database where not datistemplate and datname <> 'postgres' order by 1" | sql postgres >"$scratch/cluster.names" ||
+        printf '%s' "$others_of_cluster" | sql postgres >"$scratch/cluster.names" ||
             fail database "cannot ask the server of database $name; nothing was restored"
         [ "$standbys" = 0 ] || [ "$7" = yes ] ||
             fail cluster "$standbys replicas follow the server of database $name, and would have to be made anew after a restore; nothing was restored"
