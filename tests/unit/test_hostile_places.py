@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import struct
@@ -515,3 +516,17 @@ def test_no_file_of_the_servers_user_keeps_root_waiting(tmp_path: Path) -> None:
     """
     done = run(SERVER + asks, *PGBACKREST, scratch=str(tmp_path))
     assert "runs in no unit" in done.stdout, done.stdout + done.stderr
+
+
+def test_every_program_that_root_looks_for_is_looked_at() -> None:
+    """Of pgbackrest below /usr/local nobody asked whose it was, and it ran with the rights of the server's user."""
+    needed: set[str] = set()
+    for file in STEPS.rglob("*.sh"):
+        for words in re.findall(r"^(?:[^#\n]*\s)?need ([a-z0-9_ -]+)", file.read_text(), re.MULTILINE):
+            needed |= set(words.split())
+    listed = re.search(r"^programs_of_roots='(.*)'$", (STEPS / "lib/programs.sh").read_text(), re.MULTILINE)
+    assert listed is not None
+    # What every system has in its own folders; for these nobody looks below /usr/local.
+    systems = {"base64", "flock", "ss", "sudo", "systemd-run", "visudo"}
+    assert "restic" in needed
+    assert needed - systems - set(listed[1].split()) == set()

@@ -2,7 +2,7 @@
 # Whether what root runs by its name is root's.
 
 # include can_write.sh
-programs_of_roots=' restic zstd curl jq getfattr setfattr sqlite3 psql pg_dump pg_restore pg_isready nginx haproxy socat certbot openssl '
+programs_of_roots=' restic pgbackrest zstd curl jq getfattr setfattr sqlite3 psql pg_dump pg_restore pg_isready nginx haproxy socat certbot openssl '
 
 # require_programs USER: from now on programs below /usr/local come first, as an administrator means them to. Refuse a host on which this user can put programs where root's are looked for, or change one that is
 # there, or a library that programs look for, be it by a link to a folder of the user's. Only this user counts: folders below /usr/local are a group's on some
