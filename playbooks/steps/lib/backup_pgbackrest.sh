@@ -309,7 +309,12 @@ pgbackrest_drill_end() {
 # pgbackrest_restore PLACE ID MIN-TABLES CHECKS STAMP BEFORE OVERRULED APP: take the whole cluster back to the restore point. What was
 # there before can be come back to, by the restore point of BEFORE.
 pgbackrest_restore() {
-    need pgbackrest
+    # The unit that restores begins anew after a boot, when nobody looks whose a program below /usr/local is, so it runs none. It
+    # finds out only when it has stopped the server.
+    restore_path=$PATH
+    PATH=/usr/sbin:/usr/bin:/sbin:/bin
+    need pgbackrest psql
+    PATH=$restore_path
     restoring=$state/restoring
     case $(systemctl show --property=ActiveState --value "slipway-restore-$8.service") in
         activating | active) fail busy "a restore is at work on this host already, in the unit slipway-restore-$8.service; nothing was restored" ;;
