@@ -1,8 +1,8 @@
 """How one database is backed up (C3)."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from playbooks.settings.migrations import VariableName
 from playbooks.settings.types import Duration, Model, Text
@@ -42,6 +42,14 @@ class CommandSettings(Model):
         {}, description="Environment variables for them, each naming a secret (CLOUD_TOKEN: cloud_token)."
     )
     timeout: Duration = Field(600.0, gt=0, description="Time limit of each of them.")
+
+    @model_validator(mode="after")
+    def _secrets_are_roots(self) -> Self:
+        if self.secrets and self.user != "root":
+            raise ValueError(
+                "secrets go with user: root, since the application's user could read them while a command runs"
+            )
+        return self
 
     @property
     def commands(self) -> dict[str, str]:

@@ -388,6 +388,7 @@ COMMANDS = {"create": "c", "list": "l", "restore": "r", "delete": "d"}
         ({"backup": {"method": "barman"}}, "method"),
         ({"backup": {"method": "command", **{kind: COMMANDS[kind] for kind in ("create", "list")}}}, "restore"),
         ({"backup": {"method": "dump", "stanza": "main"}}, "stanza"),
+        ({"backup": {"method": "command", **COMMANDS, "secrets": {"TOKEN": "db"}}}, "secrets go with user: root"),
         (
             {
                 "backup": {"method": "command", **COMMANDS},
@@ -408,7 +409,7 @@ def test_a_way_to_back_up_that_cannot_work_is_refused(tmp_path: Path, database: 
 
 def test_a_secret_of_a_command_is_fetched_before_a_host_is_reached(tmp_path: Path) -> None:
     """A missing token would show when the snapshot is made, on every host but this machine's."""
-    way = {"method": "command", **COMMANDS, "secrets": {"TOKEN": "cloud"}}
+    way = {"method": "command", **COMMANDS, "user": "root", "secrets": {"TOKEN": "cloud"}}
     databases = [{"name": "shop", "via": "web1", "backup": way}]
     secrets = {"restic_password": {"env": "HOME"}, "cloud": {"env": "NOT_THERE"}}
     env = environment(tmp_path, services=[UNIT], databases=databases, secrets=secrets)
