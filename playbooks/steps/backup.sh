@@ -133,6 +133,11 @@ add_path() {
     ! is_there "$1" || add_data "$1" || fail foreign-link "$why"
 }
 
+# has_data FOLDER: whether anything but folders is in it. A first deploy makes empty ones while this step is at work.
+has_data() {
+    [ -e "$1" ] && [ -n "$(timeout --kill-after=5 "$look_seconds" find -H "$1" ! -type d -print -quit 2>/dev/null || echo late)" ]
+}
+
 copy_sqlite() {
     is_there "$1" || return 0
     # A copy below such a link could not be put back, because in a drill the link may lead anywhere.
@@ -203,7 +208,7 @@ if [ "$release" != - ]; then
         "$scratch/release.manifest" >>"$scratch/manifest"
 fi
 if [ "$kind" = application ]; then
-    add_shared || fail foreign-link "$why"
+    if [ "$release" != - ] || has_data "$home/shared"; then add_shared || fail foreign-link "$why"; fi
     [ "$release" = - ] || add_release "$home/releases/$release"
     settle_data
     printf '%s' "$data_paths" >>"$scratch/paths"

@@ -173,6 +173,8 @@ def test_a_backup_that_failed_in_the_background_is_told_and_made_up_for(app: App
     """Nobody watches a background task; what it could not do must show where people look."""
     app.write(backup={})
     app.build("1.0.0")
+    # As staging does beside the backup.
+    on("app1").check_output(f"mkdir -p {app.home}/shared/uploads")
     first = app.deploy("1.0.0", "--json")
     assert (first.status, first.json["backup"]) == (0, None), "there was nothing to back up"
     wait_until(
