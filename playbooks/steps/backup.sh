@@ -4,11 +4,9 @@
 #
 # That is the running release (release, or "-"), named data, SQLite copies and databases. Standard input, see
 # restic.sh: secret NAME VALUE; path P; exclude P; sqlite P; database NAME HOST PORT USER PASSWORD; and how a database is backed up, see
-# backup_methods.sh. covers is a key that
-# changes when the settings name other data. when "after": the backup follows a successful deploy, nobody waits for it, and
-# requests come first. haste
-# "quickly": a deploy waits for it. user is the application's user. limit is the number of seconds that restic may take, and each SQLite
-# database.
+# backup_methods.sh. covers is a key that changes when the settings name other data. when "after": the backup follows a successful
+# deploy, nobody waits for it, and requests come first. haste "quickly": a deploy waits for it. user is the application's user.
+# limit is the number of seconds that restic may take, and each SQLite database.
 #
 # Others change what is read here meanwhile. So restic reads in a view without links (data_paths.sh), the application's own user
 # copies SQLite databases (sqlite.sh), and this step only looks at everything else. It writes only in $state, which only root
@@ -112,11 +110,7 @@ payload_line() {
             use_database "$@"
             back_up_database
             ;;
-        method | option | variable) method_line "$@" ;;
-        owner)
-            shift
-            owner_line "$@"
-            ;;
+        method | option | variable | owner) method_line "$@" ;;
         check) ;;
         *) fail usage "unknown line '$1'" ;;
     esac

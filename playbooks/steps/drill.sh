@@ -49,11 +49,7 @@ payload_line() {
             printf '\n' >>"$scratch/database.$1"
             ;;
         check) printf '%s\n' "$3" >>"$scratch/checks.$2" ;;
-        method | option | variable) method_line "$@" ;;
-        owner)
-            shift
-            owner_line "$@"
-            ;;
+        method | option | variable | owner) method_line "$@" ;;
     esac
 }
 read_payload

@@ -31,11 +31,7 @@ payload_line() {
             min_tables=$6
             ;;
         check) printf '%s\n' "$3" >>"$scratch/checks" ;;
-        method | option | variable) method_line "$@" ;;
-        owner)
-            shift
-            owner_line "$@"
-            ;;
+        method | option | variable | owner) method_line "$@" ;;
     esac
 }
 read_payload

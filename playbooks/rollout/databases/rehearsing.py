@@ -9,7 +9,7 @@ from functools import partial
 from itertools import takewhile
 from typing import Literal
 
-from playbooks.backups.making import Record, dumped
+from playbooks.backups.making import Record, databases_of, dumped
 from playbooks.core.clock import instant, now
 from playbooks.core.errors import UsageError
 from playbooks.core.names import cut, parse_time
@@ -293,15 +293,11 @@ class Rehearsing:
         assert record is not None  # hosts() has looked  # noqa: S101
         settings = self.env.target(remote.name).settings
         note = partial(self.fleet.progress.note, remote.name)
-        own = self.env.database_hosts.get(remote.name, [])
-        databases = [database for database in self.env.settings.databases if database.name in own]
-        return drills.drill(remote, settings, databases, record, self.env.secrets, note=note)
+        return drills.drill(remote, settings, databases_of(self.env, remote.name), record, self.env.secrets, note=note)
 
     def _end(self, remote: Remote) -> list[str]:
-        own = self.env.database_hosts.get(remote.name, [])
-        databases = [database for database in self.env.settings.databases if database.name in own]
         settings = self.env.target(remote.name).settings
-        return drills.drill_end(remote, settings, databases, self.env.secrets, None)
+        return drills.drill_end(remote, settings, databases_of(self.env, remote.name), self.env.secrets, None)
 
     def _record(self, host: str) -> Record | None:
         """Return a host's newest backup."""

@@ -27,6 +27,12 @@ dump_create() {
         '$ARGS.named' >"$scratch/entry.json"
 }
 
+# judge_dump DATABASE PLACE MIN-TABLES CHECKS: print a sentence for each fault of what was loaded.
+judge_dump() {
+    judge_database "$1" "$3" "$4"
+    judge_contents "$1" "$2.contents"
+}
+
 # dump_drill PLACE ID MIN-TABLES CHECKS: load the dump into a scratch database, and ask that. It stays for drill_start.
 dump_drill() {
     dump=$1.dump
@@ -61,10 +67,7 @@ dump_drill() {
         emit problem "the dump of database $name cannot be loaded: $said"
         return
     fi
-    {
-        judge_database "$fresh" "$3" "$4"
-        judge_contents "$fresh" "$1.contents"
-    } >"$scratch/wrong"
+    judge_dump "$fresh" "$1" "$3" "$4" >"$scratch/wrong"
     while IFS= read -r sentence; do emit problem "$sentence"; done <"$scratch/wrong"
     emit loaded "$name"
 }
@@ -111,10 +114,7 @@ dump_restore() {
     loaded=0
     load_into "$dump_fresh" "$1.dump" || loaded=$?
     [ "$loaded" -eq 0 ] || dump_broken "cannot load the dump of $name" "$loaded"
-    {
-        judge_database "$dump_fresh" "$3" "$4"
-        judge_contents "$dump_fresh" "$1.contents"
-    } >"$scratch/wrong"
+    judge_dump "$dump_fresh" "$1" "$3" "$4" >"$scratch/wrong"
     [ ! -s "$scratch/wrong" ] || fail damaged "backup $2 is not good enough to go back to: $(tr '\n' ';' <"$scratch/wrong")"
     kept=
     if [ "$exists" = 1 ]; then

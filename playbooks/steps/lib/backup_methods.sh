@@ -22,8 +22,8 @@
 
 method_variables=
 
-# method_line LINE...: keep what the lines "method NAME METHOD", "option NAME KEY VALUE" and "variable NAME KEY VALUE" of standard
-# input say about a database. A variable may be a secret, so it is in no file.
+# method_line LINE...: keep what the lines "method NAME METHOD", "option NAME KEY VALUE", "variable NAME KEY VALUE" and "owner NAME …"
+# (contents.sh) of standard input say about a database. A variable may be a secret, so it is in no file.
 method_line() {
     case $1 in
         method)
@@ -32,6 +32,10 @@ method_line() {
             ;;
         option) printf '%s\n' "$4" >"$scratch/methods/$2/$3" ;;
         variable) method_variables=$method_variables$2$us$3=$4$newline ;;
+        owner)
+            shift
+            owner_line "$@"
+            ;;
     esac
 }
 
